@@ -1,0 +1,3 @@
+package path
+
+const version = "1.0.0"

@@ -1,0 +1,121 @@
+package core
+
+import (
+	"bytes"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Peers that ask with the version that they have get "not modified", a tenth of
+// what a whole view costs both. An outcome that changes moves the version at
+// once, figures at most every viewPause if one of them has really changed, and
+// every ViewHold otherwise.
+const (
+	viewPause = 30 * time.Second
+	ViewHold  = 5 * time.Minute
+)
+
+type viewKey struct {
+	node  NodeID
+	probe string
+}
+
+// view keeps self's latest result per path.
+type view struct {
+	self NodeID
+
+	mu      sync.Mutex // guards what follows
+	paths   map[viewKey]PathStatus
+	told    map[viewKey]PathStatus // of the version
+	sorted  []PathStatus           // nil when stale
+	version uint64
+	moved   time.Time
+	shifted bool // a figure is not as it was told
+}
+
+// newView starts the version at the clock: one that an earlier process gave out
+// must not come again with other content.
+func newView(self NodeID, now time.Time) view {
+	return view{self: self, paths: map[viewKey]PathStatus{}, told: map[viewKey]PathStatus{}, version: uint64(now.UnixMicro())}
+}
+
+func (v *view) put(at time.Time, r Result) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	key := viewKey{r.Job.Target.Node, r.Job.Probe}
+	now := PathStatus{
+		Source: v.self, Destination: key.node, Probe: key.probe,
+		Outcome: r.Outcome, Reason: r.Reason, Message: r.Message,
+		RTT: r.RTT, Metrics: r.Metrics, At: r.At(),
+	}
+	v.paths[key] = now
+	v.sorted = nil
+	told, known := v.told[key]
+	same := known && told.Outcome == now.Outcome && told.Reason == now.Reason
+	v.shifted = v.shifted || differs(told, now)
+	age := at.Sub(v.moved)
+	if !same || age >= ViewHold || v.shifted && age >= viewPause {
+		v.moveLocked(at)
+	}
+}
+
+// differs tells that a figure has changed by more than it does by itself: RTT by
+// a quarter and half a millisecond, a size at all, a ratio by a hundredth.
+// Others, as the end of a certificate, can wait.
+func differs(told, now PathStatus) bool {
+	if by := (now.RTT - told.RTT).Abs(); by >= told.RTT/4 && by >= 500*time.Microsecond {
+		return true
+	}
+	return slices.ContainsFunc(now.Metrics, func(m Metric) bool {
+		least := math.Inf(1)
+		switch {
+		case strings.HasSuffix(m.Name, "_bytes"):
+			least = 1
+		case strings.HasSuffix(m.Name, "_ratio"):
+			least = 0.01
+		}
+		i := slices.IndexFunc(told.Metrics, func(t Metric) bool { return t.Name == m.Name })
+		return i < 0 || math.Abs(m.Value-told.Metrics[i].Value) >= least
+	})
+}
+
+func (v *view) moveLocked(at time.Time) {
+	v.version++
+	v.moved, v.shifted = at, false
+	v.told = maps.Clone(v.paths)
+}
+
+// trim drops the paths that keep does not want.
+func (v *view) trim(keep func(node NodeID, probe string) bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for key := range v.paths {
+		if !keep(key.node, key.probe) {
+			delete(v.paths, key)
+			v.sorted = nil
+			v.version++ // the figures that are told stay
+		}
+	}
+}
+
+func (v *view) get() ([]PathStatus, uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.sorted == nil {
+		v.sorted = make([]PathStatus, 0, len(v.paths))
+		for _, p := range v.paths {
+			v.sorted = append(v.sorted, p)
+		}
+		slices.SortFunc(v.sorted, func(a, b PathStatus) int {
+			if c := bytes.Compare(a.Destination[:], b.Destination[:]); c != 0 {
+				return c
+			}
+			return strings.Compare(a.Probe, b.Probe)
+		})
+	}
+	return v.sorted, v.version
+}

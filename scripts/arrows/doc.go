@@ -1,0 +1,3 @@
+// Package arrows checks which package of the module may import which. It has
+// nothing but a test.
+package arrows
