@@ -325,7 +325,7 @@ func (e *Engine) Probe(ctx context.Context, probe string, t Target) (Result, err
 func (e *Engine) Waiting(node NodeID, probe string) []Result { return e.saver.waiting(node, probe) }
 
 // View is what self has measured lately: the latest result of every probe at
-// every known node, sorted. The version moves when an outcome or reason
-// changes, else at most every 30 s, and every ViewHold when hardly a figure
-// does. The slice is shared: do not modify it.
+// every known node, sorted. The version moves when an outcome or reason changes
+// or a figure is new, else at most every 30 s, and every ViewHold when hardly a
+// figure changes. The slice is shared: do not modify it.
 func (e *Engine) View() (paths []PathStatus, version uint64) { return e.view.get() }

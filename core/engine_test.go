@@ -479,7 +479,7 @@ func TestViewVersionMovesWithFigures(t *testing.T) {
 		"loss":          {func(r *Result) { r.Metrics[0].Value += 0.02 }, true},
 		"PMTU":          {func(r *Result) { r.Metrics[1].Value -= 8 }, true},
 		"jitter":        {func(r *Result) { r.Metrics[2].Value *= 2 }, false},
-		"new metric":    {func(r *Result) { r.Metrics = append(r.Metrics, Metric{"hops_count", 3}) }, true},
+		"lost metric":   {func(r *Result) { r.Metrics = r.Metrics[:2] }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
@@ -501,6 +501,24 @@ func TestViewVersionMovesWithFigures(t *testing.T) {
 				t.Errorf("version moved from %d to %d, want a move: %v", first, got, c.moves)
 			}
 		})
+	}
+}
+
+// What there was no figure of before is told at once: peers have nothing yet.
+func TestViewVersionMovesWithANewFigure(t *testing.T) {
+	now := time.Now()
+	v := newView(testID(-1), now)
+	r := Result{Job: Job{Probe: "p0", Target: testPeers(1)[0].Target}, Outcome: OutcomeSuccess, Metrics: []Metric{{"pmtu_at_least_bytes", 1280}}}
+	v.put(now, r)
+	_, first := v.get()
+	r.Metrics = []Metric{{"pmtu_bytes", 1500}}
+	v.put(now.Add(time.Second), r)
+	if _, got := v.get(); got != first+1 {
+		t.Errorf("got version %d after a new figure, want %d", got, first+1)
+	}
+	v.put(now.Add(2*time.Second), r)
+	if _, got := v.get(); got != first+1 {
+		t.Errorf("got version %d with nothing new, want %d", got, first+1)
 	}
 }
 

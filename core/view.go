@@ -11,9 +11,9 @@ import (
 )
 
 // Peers that ask with the version that they have get "not modified", a tenth of
-// what a whole view costs both. An outcome that changes moves the version at
-// once, figures at most every viewPause if one of them has really changed, and
-// every ViewHold otherwise.
+// what a whole view costs both. An outcome that changes and a figure that there was
+// not before move the version at once, figures at most every viewPause if one of
+// them has really changed, and every ViewHold otherwise.
 const (
 	viewPause = 30 * time.Second
 	ViewHold  = 5 * time.Minute
@@ -55,7 +55,7 @@ func (v *view) put(at time.Time, r Result) {
 	v.paths[key] = now
 	v.sorted = nil
 	told, known := v.told[key]
-	same := known && told.Outcome == now.Outcome && told.Reason == now.Reason
+	same := known && told.Outcome == now.Outcome && told.Reason == now.Reason && tells(told.Metrics, now.Metrics)
 	v.shifted = v.shifted || differs(told, now)
 	age := at.Sub(v.moved)
 	if !same || age >= ViewHold || v.shifted && age >= viewPause {
@@ -63,14 +63,21 @@ func (v *view) put(at time.Time, r Result) {
 	}
 }
 
-// differs tells that a figure has changed by more than it does by itself: RTT by
-// a quarter and half a millisecond, a size at all, a ratio by a hundredth.
-// Others, as the end of a certificate, can wait.
+// tells reports whether some metrics have all the names of others.
+func tells(some, others []Metric) bool {
+	return !slices.ContainsFunc(others, func(o Metric) bool {
+		return !slices.ContainsFunc(some, func(m Metric) bool { return m.Name == o.Name })
+	})
+}
+
+// differs tells that a figure is gone, or has changed by more than it does by
+// itself: RTT by a quarter and half a millisecond, a size at all, a ratio by a
+// hundredth. Others, as the end of a certificate, can wait.
 func differs(told, now PathStatus) bool {
 	if by := (now.RTT - told.RTT).Abs(); by >= told.RTT/4 && by >= 500*time.Microsecond {
 		return true
 	}
-	return slices.ContainsFunc(now.Metrics, func(m Metric) bool {
+	return !tells(now.Metrics, told.Metrics) || slices.ContainsFunc(now.Metrics, func(m Metric) bool {
 		least := math.Inf(1)
 		switch {
 		case strings.HasSuffix(m.Name, "_bytes"):
@@ -79,7 +86,7 @@ func differs(told, now PathStatus) bool {
 			least = 0.01
 		}
 		i := slices.IndexFunc(told.Metrics, func(t Metric) bool { return t.Name == m.Name })
-		return i < 0 || math.Abs(m.Value-told.Metrics[i].Value) >= least
+		return i >= 0 && math.Abs(m.Value-told.Metrics[i].Value) >= least
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seahow-uk/nodeprobe/scripts/ports"
 	"github.com/seahow-uk/nodeprobe/sdk"
 )
 
@@ -131,8 +132,7 @@ func varied(n int) []byte {
 }
 
 func TestFailuresBeforeHTTP(t *testing.T) {
-	closed := listen(t, "127.0.0.1")
-	_ = closed.Close()
+	closed := sdk.Target{Host: "127.0.0.1", Port: uint16(ports.Must(1))}
 	drain := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 	reset := func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1))
@@ -146,7 +146,7 @@ func TestFailuresBeforeHTTP(t *testing.T) {
 		want   string
 		stages string
 	}{
-		{"refused", targetOf(closed), sdk.ReasonRefused, "refused", "total"},
+		{"refused", closed, sdk.ReasonRefused, "refused", "total"},
 		{"unreachable", sdk.Target{Host: "255.255.255.255", Port: 443}, sdk.ReasonUnreachable, "unreachable", "total"},
 		{"no such name", name, sdk.ReasonDNS, "no such host", "total"},
 		{"not TLS", plain(t, func(c net.Conn) { _, _ = io.WriteString(c, "220 smtp ready\r\n"); drain(c) }), sdk.ReasonTLS, "tls", "connect total"},

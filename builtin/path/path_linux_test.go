@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seahow-uk/nodeprobe/scripts/ports"
 	"github.com/seahow-uk/nodeprobe/sdk"
 	"github.com/seahow-uk/nodeprobe/sdk/plugintest"
 )
@@ -22,7 +23,7 @@ func startPlugin(t *testing.T) *plugintest.Harness {
 // A node measures the path to itself with all probes, as any other node does.
 func TestPlugin(t *testing.T) {
 	h := startPlugin(t)
-	h.Configure("pmtu", "pmtu", map[string]any{"reflector": map[string]any{"port": freePort(t)}})
+	h.Configure("pmtu", "pmtu", map[string]any{"reflector": map[string]any{"port": ports.Must(1)}})
 	h.Configure("stamp", "stamp", map[string]any{"count": 2})
 	h.Configure("trace", "trace", nil)
 	services := h.Services("pmtu")
@@ -75,15 +76,4 @@ func TestReflectorComesLater(t *testing.T) {
 	if h.Beat(); len(h.Services("pmtu")) != 0 {
 		t.Errorf("got %v of an instance that is gone", h.Services("pmtu"))
 	}
-}
-
-// freePort is one for UDP, most likely.
-func freePort(t *testing.T) int {
-	t.Helper()
-	c, err := net.ListenUDP("udp", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
 }

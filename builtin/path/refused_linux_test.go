@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"github.com/seahow-uk/nodeprobe/scripts/ports"
 	"github.com/seahow-uk/nodeprobe/sdk"
 )
 
@@ -65,7 +66,7 @@ func TestRefusedSocketOptions(t *testing.T) {
 	if _, err = prober.Probe(context.Background(), target); err != nil {
 		wantRefused(t, "trace", err)
 	}
-	_, err = new(reflectors).take(uint16(freePort(t)), testSecret, nil)
+	_, err = new(reflectors).take(uint16(ports.Must(1)), testSecret, nil)
 	wantRefused(t, "reflector", err)
 }
 

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seahow-uk/nodeprobe/scripts/ports"
 )
 
 // patience is how long a test waits for what must happen; only a broken node
@@ -51,19 +53,9 @@ func newNode(t *testing.T, seeds ...*proc) *proc {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	n := &proc{t: t, dir: dir, host: "127.0.0.1", port: freePort(t)}
+	n := &proc{t: t, dir: dir, host: "127.0.0.1", port: ports.Must(1)}
 	n.seed(seeds...)
 	return n
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (n *proc) seed(seeds ...*proc) {

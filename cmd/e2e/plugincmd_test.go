@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seahow-uk/nodeprobe/scripts/ports"
 )
 
 // expect runs the binary and looks at exit code and words.
@@ -49,7 +51,7 @@ func TestPluginRun(t *testing.T) {
 	n.expect(0, "banner_bytes", "plugin", "run", probe, "--target", at)
 	n.expect(0, `"banner_bytes": 17`, "plugin", "run", probe, "--target", at, "-o", "json")
 	n.expect(1, "HELO", "plugin", "run", probe, "--target", at, "--plugin-config", `{"prefix":"HELO"}`)
-	n.expect(1, "refused", "plugin", "run", probe, "--target", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	n.expect(1, "refused", "plugin", "run", probe, "--target", fmt.Sprintf("127.0.0.1:%d", ports.Must(1)))
 	n.expect(1, "prefix", "plugin", "run", probe, "--target", at, "--plugin-config", `{"prefiks":"SSH-"}`)
 	n.expect(1, "sandwich", "plugin", "run", probe, "--target", at, "--kind", "sandwich")
 	n.expect(1, "no probe", "plugin", "run", example(t, "jsonlines"), "--target", at)
@@ -74,7 +76,7 @@ func TestProbeOfAStanza(t *testing.T) {
 	n := newNode(t)
 	n.write("nodeprobe.yaml", bannerYAML(n.install("banner"), greeter(t, banner)))
 	n.expect(0, "banner_bytes", "probe", "ssh", "127.0.0.1")
-	n.expect(1, "refused", "probe", "ssh", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	n.expect(1, "refused", "probe", "ssh", fmt.Sprintf("127.0.0.1:%d", ports.Must(1)))
 	n.start()
 	n.eventually("the plugin serves", func() error { return n.serving("acme", 0) })
 	var got struct {

@@ -55,7 +55,7 @@ func TestSeedThatComesLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		sims := []*sim{w.node(1, seeds(addr(0))), w.node(2, seeds(addr(0)))}
-		w.put(addr(0), identity(0)).down = true
+		w.dead(addr(0), identity(0))
 		w.pass(time.Hour, sims...)
 		if got := w.dialled(addr(0)); got < 2*55 || got > 2*75 {
 			t.Errorf("a dead seed was dialled %d times in an hour, want about once a minute by each", got)
@@ -68,7 +68,7 @@ func TestSeedThatComesLate(t *testing.T) {
 func TestSilentSeedIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(addr(1), identity(1)).down = true
+		w.dead(addr(1), identity(1))
 		var said bytes.Buffer
 		a := w.node(0, seeds(addr(1)), func(o *Options) { o.Log = hclog.New(&hclog.LoggerOptions{Output: &said}) })
 		w.pass(time.Hour, a)
@@ -126,7 +126,7 @@ func TestSeedWithTwoNames(t *testing.T) {
 func TestSeedNameThatDoesNotResolve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(core.Endpoint{Host: "gone.example", Port: 443}, identity(9)).down = true
+		w.dead(core.Endpoint{Host: "gone.example", Port: 443}, identity(9))
 		w.put(addr(1), identity(1))
 		a := w.node(0, func(o *Options) { o.Seeds = []Seed{{FQDN: "gone.example", IP: addr(1).Host, Port: 443}} })
 		w.until(2*time.Second, "found by its address", a.is(1, core.StateAlive), a)
@@ -253,7 +253,7 @@ func TestDialsOfManySourcesAreBudgeted(t *testing.T) {
 		w := newWorld(t)
 		a := w.node(0)
 		for i := 1; i <= 1000; i++ { // each calls from an address of its own, where nobody is
-			w.put(addr(i), identity(i)).down = true
+			w.dead(addr(i), identity(i))
 			a.mesh.Caller(key(i), addr(i))
 		}
 		w.pass(time.Minute, a)
@@ -289,7 +289,7 @@ func TestVictimIsSpared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		victim := addr(99)
-		w.put(victim, identity(99)).down = true
+		w.dead(victim, identity(99))
 		for i := 1; i <= 5; i++ { // five liars name one victim, each under another id
 			w.put(addr(i), identity(i), core.PeerHint{ID: key(50 + i).NodeID(), IP: victim.Host, Port: victim.Port, Active: true})
 		}
@@ -306,13 +306,13 @@ func TestVictimIsSparedAsASecondAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		victim := addr(99)
-		w.put(victim, identity(99)).down = true
+		w.dead(victim, identity(99))
 		var fakes []core.PeerHint
 		for i := range 50 {
 			fakes = append(fakes, core.PeerHint{ID: key(1000 + i).NodeID(), IP: addr(1000 + i).Host, FQDN: "victim.example", Port: 443})
 		}
 		named := core.Endpoint{Host: "victim.example", Port: 443}
-		w.put(named, identity(98)).down = true
+		w.dead(named, identity(98))
 		w.put(addr(1), identity(1), fakes...)
 		a := w.node(0, seeds(addr(1)))
 		for i := range 50 {

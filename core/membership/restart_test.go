@@ -22,7 +22,7 @@ func TestJournalAgreesWithNodesAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(addr(1), identity(1))
-		w.put(addr(2), identity(2)).down = true
+		w.dead(addr(2), identity(2))
 		gone := key(9).NodeID()
 		self := key(0).NodeID()
 		journal := &fakeJournal{open: map[string]string{}}
@@ -82,7 +82,7 @@ func TestClockSetBackBeforeARestart(t *testing.T) {
 		ahead := stored(1, core.StateAlive)
 		ahead.Since = time.Now().Add(24 * time.Hour)
 		ahead.FirstSeen, ahead.LastSeen = ahead.Since, ahead.Since
-		w.put(addr(1), identity(1)).down = true
+		w.dead(addr(1), identity(1))
 		a := w.node(0, known([]core.Node{ahead}))
 		w.until(2*interval, "down", a.is(1, core.StateDown), a)
 	})

@@ -66,7 +66,7 @@ func TestSeedProblems(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		late, wrong, gone := w.put(addr(1), identity(1)), w.put(addr(2), identity(2)), w.put(addr(3), identity(3))
-		late.down, gone.down = true, true
+		w.change(func() { late.down, gone.down = true, true })
 		was := core.Node{ID: identity(3).ID, Key: key(3), Proven: true, Endpoints: []core.Endpoint{addr(3)}, Seed: true, State: core.StateDown, LastSeen: time.Now()}
 		a := w.node(0, seeds(addr(1), addr(3)), known([]core.Node{was}), func(o *Options) {
 			o.Seeds = append(o.Seeds, Seed{IP: addr(2).Host, Port: 443, ID: identity(9).ID})

@@ -92,6 +92,12 @@ func (w *world) put(at core.Endpoint, who core.Identity, list ...core.PeerHint) 
 	return h
 }
 
+// dead sets up a host that refuses.
+func (w *world) dead(at core.Endpoint, who core.Identity) {
+	h := w.put(at, who)
+	w.change(func() { h.down = true })
+}
+
 // sim is a node under test: a mesh with the real engine.
 type sim struct {
 	w       *world

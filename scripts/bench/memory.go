@@ -37,7 +37,7 @@ func idleNode(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return all, err
 	}
-	if err := n.peers.pollBack(n.port); err != nil {
+	if err := n.peers.pollBack(uint16(n.port)); err != nil {
 		return all, err
 	}
 	polled, err := n.watch(ctx, "the same, polled by them", 0)

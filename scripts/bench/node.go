@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/seahow-uk/nodeprobe/scripts/ports"
 )
 
 const (
@@ -40,7 +42,7 @@ func nodeBinary() string {
 type node struct {
 	peers *peers
 	cmd   *exec.Cmd
-	port  uint16
+	port  int
 	dir   string
 	clean func()
 }
@@ -87,7 +89,7 @@ func (n *node) start(interval time.Duration, settings string) error {
 			return err
 		}
 	}
-	if n.port, err = freePort(); err != nil {
+	if n.port, err = ports.Free(1); err != nil {
 		return err
 	}
 	log, err := os.Create(filepath.Join(n.dir, "log.txt"))
@@ -153,16 +155,6 @@ func (n *node) stop() {
 		_ = n.cmd.Wait()
 	}
 	n.clean()
-}
-
-// freePort is one of TCP that nobody uses now.
-func freePort() (uint16, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port), nil
 }
 
 // kill ends a process at once.

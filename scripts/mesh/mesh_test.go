@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seahow-uk/nodeprobe/scripts/ports"
 )
 
 // pretend in the environment makes the test binary a node that sees as many
@@ -89,26 +91,8 @@ func arguments(t *testing.T, alive string, more ...string) (args []string, dir s
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	args = []string{"-binary", os.Args[0], "-dir", dir, "-nodes", "3", "-base-port", fmt.Sprint(freePorts(t, 3))}
+	args = []string{"-binary", os.Args[0], "-dir", dir, "-nodes", "3", "-base-port", fmt.Sprint(ports.Must(3))}
 	return append(args, more...), dir
-}
-
-// freePorts is the first of n neighbouring ports that are free.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		first := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if _, err := newMesh(options{binary: os.Args[0], nodes: n, basePort: first}); err == nil {
-			return first
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 // allStopped tells that every node was asked and ended in order.
