@@ -255,12 +255,18 @@ func TestPMTUFollowsThePath(t *testing.T) {
 		return got
 	}
 	probe()
-	before := way.asked.Load()
-	if got := probe(); len(got.Metrics) != 2 || got.RTT != 0 || metric(got, "pmtu_forward_bytes") != 1500 || metric(got, "pmtu_backward_bytes") != 1500 {
-		t.Errorf("got RTT %v, %v of a run that verified, want the MTU of both ways alone", got.RTT, got.Metrics)
+	packets := int64(0)
+	for range 10 { // a busy machine repeats a packet, but not each time
+		before := way.asked.Load()
+		if got := probe(); len(got.Metrics) != 2 || got.RTT != 0 || metric(got, "pmtu_forward_bytes") != 1500 || metric(got, "pmtu_backward_bytes") != 1500 {
+			t.Errorf("got RTT %v, %v of a run that verified, want the MTU of both ways alone", got.RTT, got.Metrics)
+		}
+		if packets = way.asked.Load() - before; packets <= 3 {
+			break
+		}
 	}
-	if n := way.asked.Load() - before; n != 3 {
-		t.Errorf("got %d packets to verify, want 3", n)
+	if packets != 3 {
+		t.Errorf("got %d packets to verify, want 3", packets)
 	}
 	way.forward.Store(1400)
 	got := probe()
