@@ -228,6 +228,18 @@ func (n *proc) within(limit time.Duration, what string, ok func() error) {
 	n.t.Fatalf("not within %s: %s: %v", limit, what, err)
 }
 
+// logs waits until the log has said something, and gives how often it has.
+func (n *proc) logs(want string) (times int) {
+	n.t.Helper()
+	n.eventually("the log says: "+want, func() error {
+		if times = strings.Count(n.log.String(), want); times == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	return times
+}
+
 // run executes the binary to its end.
 func (n *proc) run(args ...string) (code int, out string) {
 	n.t.Helper()

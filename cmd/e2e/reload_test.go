@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -106,14 +107,8 @@ func TestLogsInJSON(t *testing.T) {
 	if err := n.call("POST", "/api/v1/reload", "", nil); err == nil {
 		t.Error("the bad file was taken")
 	}
-	for _, want := range []string{
-		fmt.Sprintf(`"listen":%q`, n.addr()),
-		fmt.Sprintf(`"error":"%s/nodeprobe.yaml:2: trust: \"maybe\" is not known`, n.dir),
-	} {
-		if !strings.Contains(n.log.String(), want) {
-			t.Errorf("the log lacks %s:\n%s", want, n.log)
-		}
-	}
+	n.logs(fmt.Sprintf(`"listen":%q`, n.addr()))
+	n.logs(fmt.Sprintf(`"error":"%s/nodeprobe.yaml:2: trust: \"maybe\" is not known`, n.dir))
 	if strings.Contains(n.log.String(), `":[`) || strings.Contains(n.log.String(), `":{`) {
 		t.Errorf("a value of the log is no text:\n%s", n.log)
 	}
@@ -126,19 +121,14 @@ func TestSignalsDuringTheStart(t *testing.T) {
 		n.launch()
 		n.eventually("the node starts", func() error {
 			if !strings.Contains(n.log.String(), "identity made") {
-				return fmt.Errorf("not yet")
+				return errors.New("not yet")
 			}
 			return n.cmd.Process.Signal(sig)
 		})
 		return n
 	}
 	hup := starting(syscall.SIGHUP)
-	hup.eventually("the node has reloaded", func() error {
-		if !strings.Contains(hup.log.String(), "configuration reloaded") {
-			return fmt.Errorf("not yet")
-		}
-		return nil
-	})
+	hup.logs("configuration reloaded")
 	if code := starting(syscall.SIGTERM).stop(); code != 0 {
 		t.Errorf("told to stop while it started: exit code %d, want 0", code)
 	}
