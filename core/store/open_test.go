@@ -164,6 +164,21 @@ func TestNotWritable(t *testing.T) {
 	}
 }
 
+// TestOpenWaitsForAnother: a program has it all to itself for a moment, as one
+// does that plays the log of a kill into the file.
+func TestOpenWaitsForAnother(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nodeprobe.db")
+	must(t, open(t, Options{Path: path}).Close())
+	another := shell(t, path)
+	another.SetMaxOpenConns(1)
+	_, err := another.Exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT")
+	must(t, err)
+	time.AfterFunc(300*time.Millisecond, func() { another.Close() })
+	writer, reader, err := openPools(t.Context(), path)
+	must(t, err)
+	must(t, errors.Join(reader.Close(), writer.Close()))
+}
+
 func TestMigrationFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "nodeprobe.db")
 	writer, reader, err := openPools(t.Context(), path)

@@ -47,7 +47,10 @@ func (w *writer) maintain(ctx context.Context, now time.Time) (more bool) {
 			return true
 		}
 	}
-	if err != nil {
+	switch {
+	case busy(err):
+		more = true // no fault as long as commits get through
+	case err != nil:
 		w.s.noteFault(err) // until a commit succeeds: that this step only read says nothing
 		more = w.mend(ctx, err)
 	}

@@ -199,7 +199,7 @@ func openDamaged(ctx context.Context, path, scratch string) (*bun.DB, error) {
 		if err != nil {
 			return nil, err
 		}
-		db, err := openPool(ctx, name, 1, url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)", "cache_size(-1000)", "query_only(1)"}})
+		db, err := openPool(ctx, name, 1, url.Values{"mode": {"ro"}, busyParameter: {"5000"}, "_pragma": {"cache_size(-1000)", "query_only(1)"}})
 		if err != nil {
 			continue
 		}

@@ -337,7 +337,7 @@ func rewritePage1(ctx context.Context, path string, change func(page []byte) boo
 // checkOthers asks SQLite whether a database is sound that other programs have
 // changed; what they were killed in is undone by that.
 func checkOthers(ctx context.Context, path string) error {
-	db, err := openPoolIn(ctx, "", path, 1, url.Values{"_pragma": {"busy_timeout(5000)", "cache_size(-400)"}})
+	db, err := openPoolIn(ctx, "", path, 1, url.Values{busyParameter: {"5000"}, "_pragma": {"cache_size(-400)"}})
 	if err != nil {
 		return err
 	}

@@ -160,8 +160,9 @@ func (f *sqliteDB) openReader(ctx context.Context) (*bun.DB, error) {
 		return nil, ErrNoDatabase
 	}
 	db, err := openPool(ctx, f.s.o.Path, 1, url.Values{
-		"mode":    {"ro"},
-		"_pragma": {"busy_timeout(5000)", "query_only(1)", "cache_size(-2000)", "temp_store(MEMORY)"},
+		"mode":        {"ro"},
+		busyParameter: {"5000"},
+		"_pragma":     {"query_only(1)", "cache_size(-2000)", "temp_store(MEMORY)"},
 	})
 	return db, explain(f.s.o.Path, err)
 }
@@ -252,6 +253,10 @@ func (f *sqliteDB) size(context.Context) (data, log int64, err error) {
 	return fileSize(f.s.o.Path), fileSize(f.s.o.Path + "-wal"), nil
 }
 
+// busyParameter is how long a connection waits for others, ms. The driver sets it
+// before all that reads the file; the pragma it would set after auto_vacuum.
+const busyParameter = "_busy_timeout"
+
 // openPools opens the database at path, made if it is not there, for one writer
 // and for readers. Pragmas are in the DSN: they hold for every connection that
 // a pool ever makes. auto_vacuum takes effect before the first table only.
@@ -259,9 +264,10 @@ func openPools(ctx context.Context, path string) (writer, reader *bun.DB, err er
 	writer, err = openPool(ctx, path, 1, url.Values{
 		"_txlock":      {"immediate"},
 		holdsParameter: {"1"},
+		busyParameter:  {"5000"},
 		"_auto_vacuum": {"INCREMENTAL"},
 		"_pragma": {
-			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-1000)", "temp_store(MEMORY)",
+			"journal_mode(WAL)", "synchronous(FULL)", "cache_size(-1000)", "temp_store(MEMORY)",
 			fmt.Sprintf("wal_autocheckpoint(%d)", walCheckpointPages), "journal_size_limit(262144)",
 		},
 	})
@@ -269,8 +275,9 @@ func openPools(ctx context.Context, path string) (writer, reader *bun.DB, err er
 		return nil, nil, err
 	}
 	reader, err = openPool(ctx, path, readers, url.Values{
-		"mode":    {"ro"},
-		"_pragma": {"busy_timeout(2000)", "query_only(1)", "cache_size(-400)", "temp_store(MEMORY)"},
+		"mode":        {"ro"},
+		busyParameter: {"2000"},
+		"_pragma":     {"query_only(1)", "cache_size(-400)", "temp_store(MEMORY)"},
 	})
 	if err != nil {
 		writer.Close()
@@ -322,7 +329,7 @@ func checkFile(ctx context.Context, path string) error {
 	if err := sealNew(path); err != nil {
 		return fmt.Errorf("database is not writable: %w", err)
 	}
-	db, err := openPool(ctx, path, 1, url.Values{"_pragma": {"busy_timeout(5000)", "cache_size(-400)"}})
+	db, err := openPool(ctx, path, 1, url.Values{busyParameter: {"5000"}, "_pragma": {"cache_size(-400)"}})
 	if err == nil {
 		err = soundBy(ctx, db, "quick_check")
 		err = errors.Join(err, db.Close())
