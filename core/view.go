@@ -2,7 +2,6 @@ package core
 
 import (
 	"bytes"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -29,18 +28,24 @@ type view struct {
 	self NodeID
 
 	mu      sync.Mutex // guards what follows
-	paths   map[viewKey]PathStatus
-	told    map[viewKey]PathStatus // of the version
-	sorted  []PathStatus           // nil when stale
+	paths   map[viewKey]*viewPath
+	sorted  []PathStatus // nil when stale
 	version uint64
+	moves   uint64
 	moved   time.Time
 	shifted bool // a figure is not as it was told
+}
+
+// viewPath is a path as it is now, and as it was told at a move of the version.
+type viewPath struct {
+	now, told PathStatus
+	move      uint64
 }
 
 // newView starts the version at the clock: one that an earlier process gave out
 // must not come again with other content.
 func newView(self NodeID, now time.Time) view {
-	return view{self: self, paths: map[viewKey]PathStatus{}, told: map[viewKey]PathStatus{}, version: uint64(now.UnixMicro())}
+	return view{self: self, paths: map[viewKey]*viewPath{}, version: uint64(now.UnixMicro())}
 }
 
 func (v *view) put(at time.Time, r Result) {
@@ -52,11 +57,19 @@ func (v *view) put(at time.Time, r Result) {
 		Outcome: r.Outcome, Reason: r.Reason, Message: r.Message,
 		RTT: r.RTT, Metrics: r.Metrics, At: r.At(),
 	}
-	v.paths[key] = now
 	v.sorted = nil
-	told, known := v.told[key]
-	same := known && told.Outcome == now.Outcome && told.Reason == now.Reason && tells(told.Metrics, now.Metrics)
-	v.shifted = v.shifted || differs(told, now)
+	p := v.paths[key]
+	if p == nil {
+		v.paths[key] = &viewPath{now: now}
+		v.moveLocked(at)
+		return
+	}
+	if p.move != v.moves { // what it was then is what was put last
+		p.told, p.move = p.now, v.moves
+	}
+	p.now = now
+	same := p.told.Outcome == now.Outcome && p.told.Reason == now.Reason && tells(p.told.Metrics, now.Metrics)
+	v.shifted = v.shifted || differs(p.told, now)
 	age := at.Sub(v.moved)
 	if !same || age >= ViewHold || v.shifted && age >= viewPause {
 		v.moveLocked(at)
@@ -92,8 +105,8 @@ func differs(told, now PathStatus) bool {
 
 func (v *view) moveLocked(at time.Time) {
 	v.version++
+	v.moves++
 	v.moved, v.shifted = at, false
-	v.told = maps.Clone(v.paths)
 }
 
 // trim drops the paths that keep does not want.
@@ -115,7 +128,7 @@ func (v *view) get() ([]PathStatus, uint64) {
 	if v.sorted == nil {
 		v.sorted = make([]PathStatus, 0, len(v.paths))
 		for _, p := range v.paths {
-			v.sorted = append(v.sorted, p)
+			v.sorted = append(v.sorted, p.now)
 		}
 		slices.SortFunc(v.sorted, func(a, b PathStatus) int {
 			if c := bytes.Compare(a.Destination[:], b.Destination[:]); c != 0 {

@@ -45,13 +45,15 @@ type stream struct {
 	alarm      chan struct{} // an earlier deadline than the armed one
 	idle       chan struct{} // closed when draining and nothing is left
 
+	credit int // jobs that the plugin takes at a time
+
 	mu        sync.Mutex // guards below
 	polls     line       // of the identifying probe; they go first
 	queue     line       // all others
 	others    int        // slots that those have
 	reserved  int        // slots that they may not have
-	slots     []flight
-	free      []uint16
+	slots     []flight   // as many as were ever needed, up to credit
+	free      []uint16   // of them
 	gen       uint64
 	abandoned map[uint64]struct{} // answered for the plugin, its own answer outstanding
 	cancel    []uint64
@@ -67,17 +69,11 @@ func newStream(credit, queueLimit int, grace time.Duration) *stream {
 	if credit <= 0 {
 		credit = defaultCredit
 	}
-	credit = min(credit, maxCredit)
-	s := &stream{
-		queueLimit: queueLimit, grace: grace,
+	return &stream{
+		queueLimit: queueLimit, grace: grace, credit: min(credit, maxCredit),
 		wake: make(chan struct{}, 1), alarm: make(chan struct{}, 1), idle: make(chan struct{}),
-		slots: make([]flight, credit), free: make([]uint16, credit), abandoned: make(map[uint64]struct{}),
-		trusted: make(map[string]bool),
+		abandoned: make(map[uint64]struct{}), trusted: make(map[string]bool),
 	}
-	for i := range s.free {
-		s.free[i] = uint16(credit - 1 - i)
-	}
-	return s
 }
 
 func signal(c chan struct{}) {
@@ -99,7 +95,7 @@ func (s *stream) offer(j core.Job, now time.Time) verdict {
 	}
 	deadline := now.Add(j.Timeout)
 	if j.Identifies {
-		s.reserved = len(s.slots) / reservedPart
+		s.reserved = s.credit / reservedPart
 	}
 	s.lineLocked(j.Identifies).push(flight{job: j, deadline: deadline})
 	if s.readyLocked() > 0 {
@@ -133,8 +129,7 @@ func (s *stream) launchLocked(n int, now time.Time) []*pluginv1.Job {
 	slab := newJobSlab(n)
 	for range n {
 		f := s.lineLocked(s.polls.len() > 0).pop()
-		slot := s.free[len(s.free)-1]
-		s.free = s.free[:len(s.free)-1]
+		slot := s.slotLocked()
 		s.gen++
 		f.id, f.sent = s.gen<<slotBits|uint64(slot), now
 		slab.add(f.id, &f.job, max(f.deadline.Sub(now), 0), s.trusted[f.job.Probe])
@@ -144,6 +139,17 @@ func (s *stream) launchLocked(n int, now time.Time) []*pluginv1.Job {
 		}
 	}
 	return slab.jobs
+}
+
+// slotLocked is a free one; the caller has made sure that there is one.
+func (s *stream) slotLocked() uint16 {
+	if last := len(s.free) - 1; last >= 0 {
+		slot := s.free[last]
+		s.free = s.free[:last]
+		return slot
+	}
+	s.slots = append(s.slots, flight{})
+	return uint16(len(s.slots) - 1) //nolint:gosec // maxCredit fits
 }
 
 func (s *stream) lineLocked(identifies bool) *line {
@@ -157,7 +163,7 @@ func (s *stream) lineLocked(identifies bool) *line {
 func (s *stream) readyLocked() int {
 	credit := s.creditLocked()
 	polls := min(s.polls.len(), credit)
-	room := len(s.slots) - s.reserved - s.others - len(s.abandoned)
+	room := s.credit - s.reserved - s.others - len(s.abandoned)
 	return polls + max(min(s.queue.len(), credit-polls, room), 0)
 }
 
@@ -201,10 +207,14 @@ func (s *stream) settledLocked() {
 
 // creditLocked is how many places the plugin has: runs that the host gave up are
 // still the plugin's burden.
-func (s *stream) creditLocked() int { return max(len(s.free)-len(s.abandoned), 0) }
+func (s *stream) creditLocked() int {
+	return max(s.credit-s.inFlightLocked()-len(s.abandoned), 0)
+}
+
+func (s *stream) inFlightLocked() int { return len(s.slots) - len(s.free) }
 
 func (s *stream) unansweredLocked() int {
-	return s.polls.len() + s.queue.len() + len(s.slots) - len(s.free)
+	return s.polls.len() + s.queue.len() + s.inFlightLocked()
 }
 
 // expire takes the flights whose time is over: hung ones are cancelled at the
@@ -251,7 +261,7 @@ func (s *stream) expire(now time.Time) (hung, late []flight, next time.Time, fro
 		signal(s.wake)
 	}
 	s.settledLocked()
-	return hung, late, next, len(s.abandoned) >= len(s.slots)
+	return hung, late, next, len(s.abandoned) >= s.credit
 }
 
 // trust says whether an instance may have the keys of services.
@@ -302,12 +312,11 @@ func (s *stream) close() (sent, queued []flight) {
 	for slot := range s.slots {
 		if s.slots[slot].id != 0 {
 			sent = append(sent, s.slots[slot])
-			s.slots[slot] = flight{}
 		}
 	}
 	queued = append(s.polls.all(), s.queue.all()...)
 	s.polls, s.queue = line{}, line{}
-	s.free = nil
+	s.slots, s.free = nil, nil
 	if !s.closed {
 		s.closed = true
 		close(s.idle)
@@ -319,8 +328,5 @@ func (s *stream) close() (sent, queued []flight) {
 func (s *stream) load() (inFlight, queued int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.free == nil {
-		return 0, 0
-	}
-	return len(s.slots) - len(s.free), s.polls.len() + s.queue.len()
+	return s.inFlightLocked(), s.polls.len() + s.queue.len()
 }

@@ -60,7 +60,7 @@ type exchange struct {
 	shots  map[uint32]*shot // all packets by their number
 	ids    map[uint32]*shot // by that of the kernel
 	reply  []byte
-	buffer *[]byte // that reply is of; to be given back
+	lent   *packetPair // that reply and out are of; to be given back
 	out    []byte
 
 	round         int
@@ -112,25 +112,28 @@ func newExchange(to netip.AddrPort, source, ssid uint16, key []byte, caller call
 	}, nil
 }
 
-// limit sets the size of the largest packet that can come, the MTU of the interface here.
+// limit sets the size of the largest packet that can come or go, the MTU of the
+// interface here.
 func (x *exchange) limit(mtu int) {
-	x.buffer, _ = replies.Get().(*[]byte)
-	if x.buffer == nil || len(*x.buffer) < mtu {
-		b := make([]byte, mtu)
-		x.buffer = &b
+	x.lent, _ = packets.Get().(*packetPair)
+	if x.lent == nil || len(x.lent.in) < mtu {
+		x.lent = &packetPair{in: make([]byte, mtu), out: make([]byte, 0, mtu)}
 	}
-	x.reply = (*x.buffer)[:mtu]
+	x.reply, x.out = x.lent.in[:mtu], x.lent.out
 }
 
-// replies lends *[]byte: that of loopback is 64 KiB, for a run of three packets.
-var replies sync.Pool
+// packetPair is where one that came and one that goes are.
+type packetPair struct{ in, out []byte }
 
-// giveBack ends the use of x, when nobody receives any more.
+// packets lends pairs: on loopback they are of 64 KiB, for a run of three packets.
+var packets sync.Pool
+
+// giveBack ends the use of x, when nobody sends or receives any more.
 func (x *exchange) giveBack() {
-	if x.buffer != nil {
-		replies.Put(x.buffer)
+	if x.lent != nil {
+		packets.Put(x.lent)
 	}
-	x.buffer, x.reply = nil, nil
+	x.lent, x.reply, x.out = nil, nil, nil
 }
 
 func (x *exchange) close() { _ = x.sock.close() }
