@@ -16,7 +16,7 @@ const (
 	calmRate    = 256 << 10
 	frugalEvery = time.Second
 	// The first time that memory is given back is when the burst of the start is
-	// over, the next one some rounds later.
+	// over, then every some rounds. That is a collection more than there would be.
 	firstRelease = 15
 	releaseEvery = 30
 )
@@ -43,10 +43,8 @@ func frugal(ctx context.Context, busyPercent int) {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
-		if round == firstRelease {
-			debug.FreeOSMemory()
-		}
 		if round%releaseEvery == firstRelease {
+			debug.FreeOSMemory()
 			dropPages()
 		}
 	}
