@@ -14,6 +14,9 @@ func (x *exchange) takeReply(a arrival) error {
 	}
 	s.answered, s.received, s.residence = true, a.at, r.sent.Sub(r.received)
 	x.cookie, x.peerMTU = r.cookie, r.mtu
+	if s == x.last {
+		x.lastAt = time.Now()
+	}
 	if ttl := int(r.askedTTL); ttl > 0 && s.ttl == 0 && ttl <= x.hopLimit {
 		x.distance = x.hopLimit - ttl + 1
 	}

@@ -17,6 +17,10 @@ const (
 	maxWait  = time.Second
 	waitRTTs = 3
 	waitMore = 20 * time.Millisecond
+	// straggle is how long after the answer to the last packet of a round another one
+	// may come: the network may have changed their order, and a router takes its time
+	// to refuse one.
+	straggle = 40 * time.Millisecond
 	// helloRetry is when a hello is repeated first; then each time after twice as long.
 	helloRetry = 250 * time.Millisecond
 	// nudgeAfter is how long beside two RTTs the reflector's router may take to
@@ -65,6 +69,9 @@ type exchange struct {
 
 	round         int
 	forward, back lane
+	// last is the packet of the round that was sent last, and lastAt when its answer came.
+	last   *shot
+	lastAt time.Time
 	// open is how many packets of the round have neither echo nor claim.
 	openForward, openBack int
 
@@ -187,7 +194,7 @@ func (x *exchange) wait() time.Duration {
 // settled or the time is over.
 func (x *exchange) ask(ctx context.Context, forward, back []int) error {
 	x.round++
-	x.throttled = false
+	x.throttled, x.last, x.lastAt = false, nil, time.Time{}
 	if x.latest > 0 {
 		x.longest, x.latest = x.latest, 0
 	}
@@ -205,6 +212,9 @@ func (x *exchange) ask(ctx context.Context, forward, back []int) error {
 	end := time.Now().Add(x.wait())
 	nudge, nudged := time.Now().Add(2*x.longest+nudgeAfter), 0
 	for !x.over() {
+		if soon := x.lastAt.Add(straggle); !x.lastAt.IsZero() && soon.Before(end) && !x.forward.waitsOut() && !x.back.waitsOut() {
+			end = soon
+		}
 		until := end
 		if nudged < nudges && x.openBack > 0 && x.nudged < nudgesInVain && nudge.Before(end) {
 			until = nudge
@@ -291,6 +301,9 @@ func (x *exchange) send(s *shot) error {
 		return err
 	}
 	x.ids[id] = s
+	if !s.nudge {
+		x.last, x.lastAt = s, time.Time{}
+	}
 	x.spent.add(s.cost(r.size + r.reply + 2*x.overhead))
 	return nil
 }

@@ -553,6 +553,28 @@ func TestPMTUIgnoresBlindClaims(t *testing.T) {
 	}
 }
 
+// Nobody waits long for what was sent before the last packet, once that is answered.
+func TestRoundEndsSoonAfterItsLastAnswer(t *testing.T) {
+	_, way := overRelay(t, 1000, 1500)
+	x, err := newExchange(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), way.port()), 0, 7, testKey, testCaller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.close()
+	x.limit(1500)
+	for range 50 { // the machine may be busy
+		x.forward, x.back = &trial{want: 1400}, new(trial)
+		began := time.Now()
+		if err := x.ask(t.Context(), []int{1400, x.small()}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(began) < minWait {
+			return
+		}
+	}
+	t.Errorf("no round took less than %s", minWait)
+}
+
 // What routers told the reflector comes with the answer to a small packet that asks.
 func TestNudgeBringsReports(t *testing.T) {
 	r := startTestReflector(t)

@@ -55,6 +55,8 @@ const (
 	parts = 6
 	// usual is what hardly any path takes less than: all hosts of IPv4 must.
 	usual = 576
+	// common is what nearly any path takes: all of IPv6 must.
+	common = 1280
 	// confirmBatch is the most packets of the size that must fail in one round. They
 	// are sent at once, and a queue that overflows drops neighbours together.
 	confirmBatch = 6
@@ -216,9 +218,14 @@ func (s *search) tryClaim() []int {
 }
 
 // first tries the top: with the hello before it, all that a path takes on which nothing
-// is wrong.
+// is wrong. A path that takes less than common does not have to fail at all the likely
+// sizes above that.
 func (s *search) first() []int {
-	return append([]int{s.top}, slices.Repeat([]int{s.small}, 1+s.voids)...)
+	sizes := []int{s.top}
+	if s.voids == 0 && s.lo < common && common < s.top {
+		sizes = append(sizes, common)
+	}
+	return append(sizes, slices.Repeat([]int{s.small}, 1+s.voids)...)
 }
 
 // split tries many sizes between what passes and what does not: the likely ones, if

@@ -276,9 +276,9 @@ func TestSearchFindsAll(t *testing.T) {
 				packets := 25
 				switch {
 				case mtu == top:
-					want, packets = pmtu{mtu: mtu, kind: kindAtLocalMax, how: howEcho, blackHole: holesNo}, 2
+					want, packets = pmtu{mtu: mtu, kind: kindAtLocalMax, how: howEcho, blackHole: holesNo}, 3
 				case icmp == icmpSilent:
-					want, packets = pmtu{mtu: mtu, kind: kindExact, how: howSearch, blackHole: holesYes}, 56
+					want, packets = pmtu{mtu: mtu, kind: kindExact, how: howSearch, blackHole: holesYes}, 53
 					if mtu > 1500 { // far from any likely size
 						packets = searchBudget
 					}
@@ -286,7 +286,7 @@ func TestSearchFindsAll(t *testing.T) {
 				if open && s.result.mtu == 148 && s.result.kind == kindAtLeast {
 					continue
 				}
-				if s.result != want || mtu >= 1280 && (s.sent > packets || rounds > 12) {
+				if s.result != want || mtu >= usual && (s.sent > packets || rounds > 12) {
 					t.Fatalf("top %d, mtu %d: got %+v, %d packets, %d rounds, want %+v, %d packets", top, mtu, s.result, s.sent, rounds, want, packets)
 				}
 			}
@@ -298,7 +298,7 @@ func TestSearchOfDeadPath(t *testing.T) {
 	s := newSearch(148, 1500)
 	p := fakePath{mtu: 1500, loss: 1}
 	p.run(s, rand.New(rand.NewPCG(1, 1)))
-	if want := (pmtu{kind: kindUnknown, blackHole: holesUnknown}); s.result != want || s.sent > 9 {
+	if want := (pmtu{kind: kindUnknown, blackHole: holesUnknown}); s.result != want || s.sent > 10 {
 		t.Errorf("got %+v after %d packets, want %+v", s.result, s.sent, want)
 	}
 }
