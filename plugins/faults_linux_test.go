@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -55,9 +56,8 @@ func TestStoppedPluginIsReplaced(t *testing.T) {
 	if got := r.result(id); got.Reason != core.ReasonPluginCrashed {
 		t.Errorf("got %q, want %q", got.Reason, core.ReasonPluginCrashed)
 	}
-	r.eventually("problem names the heartbeats", func() bool {
-		return strings.Contains(r.log.String(), "did not answer 3 heartbeats and was killed")
-	})
+	why := regexp.MustCompile("did not answer 3 (heartbeats|health calls) and was killed") // whichever is first
+	r.eventually("the log says why", func() bool { return why.MatchString(r.log.String()) })
 	r.serves("one")
 	if got := r.status("b"); r.probe("other").Outcome != core.OutcomeSuccess {
 		t.Errorf("other plugin: got %+v, want untouched", got)
