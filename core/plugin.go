@@ -52,6 +52,8 @@ type PluginStatus struct {
 	Jobs map[string]uint64
 	// InFlight and Queued are jobs now.
 	InFlight, Queued int
+	// Counters are what the process has counted since it began, by names of its own.
+	Counters map[string]uint64
 	// DroppedLogBytes counts stderr output over the rate limit.
 	DroppedLogBytes uint64
 }

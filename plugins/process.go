@@ -53,6 +53,8 @@ type process struct {
 
 	running services // what its instances run for other nodes
 
+	counters atomic.Pointer[map[string]uint64] // as it told last; nil before
+
 	once  sync.Once
 	done  chan struct{} // closed when it serves no more
 	cause string        // why; written before done is closed

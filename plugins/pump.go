@@ -3,6 +3,9 @@ package plugins
 import (
 	"context"
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -164,10 +167,11 @@ func (p *process) watchHealth(ctx context.Context) {
 			return
 		case <-pulse.C:
 		}
-		problem, err := p.health(ctx)
+		problem, counters, err := p.health(ctx)
 		switch {
 		case err == nil:
 			misses = 0
+			p.counters.Store(&counters)
 		case ctx.Err() != nil:
 			return
 		default:
@@ -184,11 +188,30 @@ func (p *process) watchHealth(ctx context.Context) {
 	}
 }
 
-func (p *process) health(ctx context.Context) (problem string, err error) {
+func (p *process) health(ctx context.Context) (problem string, counters map[string]uint64, err error) {
 	call, cancel := context.WithTimeout(ctx, p.tunables.HeartbeatEvery)
 	defer cancel()
 	resp, err := p.rpc.Health(call, &pluginv1.HealthRequest{})
-	return core.CleanText(resp.GetProblem(), maxMessageText), err
+	return core.CleanText(resp.GetProblem(), maxMessageText), countersOf(resp), err
+}
+
+// counterName is what a counter of a plugin may be called: a label of /metrics.
+var counterName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+
+// maxCounters of a plugin are shown; those that come first by name.
+const maxCounters = 32
+
+func countersOf(resp *pluginv1.HealthResponse) map[string]uint64 {
+	out := make(map[string]uint64)
+	for _, name := range slices.Sorted(maps.Keys(resp.GetCounters())) {
+		if len(out) == maxCounters {
+			break
+		}
+		if counterName.MatchString(name) {
+			out[name] = resp.GetCounters()[name]
+		}
+	}
+	return out
 }
 
 func unhealthy(misses int, err error) string {

@@ -2,12 +2,15 @@ package plugins
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seahow-uk/nodeprobe/core"
+	pluginv1 "github.com/seahow-uk/nodeprobe/sdk/proto/v1"
 )
 
 // A plugin made with the SDK, as a third party's is, started after its hash was
@@ -46,6 +49,25 @@ func TestPluginMadeWithTheSDK(t *testing.T) {
 	}
 	if st := r.status("a"); st.Restarts != 0 {
 		t.Errorf("got %+v, want no restart", st)
+	}
+}
+
+func TestCountersOfAPlugin(t *testing.T) {
+	r := newRig(t, quickPulse)
+	r.apply(spec("a", "sdk", map[string]string{"good": ""}))
+	r.eventually("counters with names that can be told", func() bool {
+		return maps.Equal(r.status("a").Counters, map[string]uint64{"knocks": 3})
+	})
+}
+
+func TestCountersAreBounded(t *testing.T) {
+	told := make(map[string]uint64)
+	for i := range 2 * maxCounters {
+		told[fmt.Sprintf("n%02d", i)] = uint64(i)
+	}
+	got := countersOf(&pluginv1.HealthResponse{Counters: told})
+	if len(got) != maxCounters || got["n31"] != 31 {
+		t.Errorf("got %v, want the first %d", got, maxCounters)
 	}
 }
 

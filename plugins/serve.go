@@ -128,6 +128,9 @@ func (s *supervisor) status() core.PluginStatus {
 	if p := s.current.Load(); p != nil {
 		out.PID, out.Started = p.child.PID(), s.started
 		out.InFlight, out.Queued = p.stream.load()
+		if counters := p.counters.Load(); counters != nil {
+			out.Counters = *counters
+		}
 	}
 	return out
 }

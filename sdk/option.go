@@ -32,6 +32,14 @@ func Wants(kinds ...string) Option {
 	return func(p *Part) { p.wants = append(slices.Clone(p.wants), kinds...) }
 }
 
+// Counts tells what the process has counted that is of no run, as packets of
+// strangers: numbers that only grow, by names like "reflector_wrong_key_packets"
+// (lower-case letters, digits and underscores), at most 32 of a process. The host
+// shows them with the plugin. Count is called every few seconds, from any goroutine.
+func Counts(count func() map[string]uint64) Option {
+	return func(p *Part) { p.counts = count }
+}
+
 // MaxInFlight bounds how many jobs the process takes at once, 1 to 4096; 64 when
 // nothing is said. In a plugin of several parts the largest number holds.
 func MaxInFlight(n int) Option { return func(p *Part) { p.maxInFlight = n } }

@@ -24,6 +24,7 @@ type Part struct {
 	needs, wants           []string
 	occasions              []Occasion
 	identifies             bool
+	counts                 func() map[string]uint64
 	maxInFlight            int
 	config                 configType
 	// make is called with a configuration that config has read; the value is a
@@ -84,6 +85,20 @@ var (
 	namePattern    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 	versionPattern = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 )
+
+// counters is what the parts have counted; of one name, the sum.
+func (p Plugin) counters() map[string]uint64 {
+	all := make(map[string]uint64)
+	for _, part := range p.parts {
+		if part.counts == nil {
+			continue
+		}
+		for name, n := range part.counts() {
+			all[name] += n
+		}
+	}
+	return all
+}
 
 // check tells everything that the author has to correct.
 func (p Plugin) check() error {

@@ -94,5 +94,5 @@ func (s *Server) Health(context.Context, *pluginv1.HealthRequest) (*pluginv1.Hea
 	if !serves {
 		return nil, status.Error(codes.Unavailable, problem)
 	}
-	return &pluginv1.HealthResponse{Problem: problem}, nil
+	return &pluginv1.HealthResponse{Problem: problem, Counters: s.about.counters()}, nil
 }

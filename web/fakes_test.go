@@ -320,7 +320,7 @@ func twoNodes(self core.NodeID) *fakes {
 			{At: now.Add(-time.Minute), Runs: 2, Failures: 2, Min: math.NaN(), Mean: math.NaN(), Max: math.NaN()},
 		},
 		plugins: []core.PluginStatus{
-			{Name: "https", Version: "1.0.0", Builtin: true, State: core.PluginRunning, PID: 42, Probes: []string{"https"}, Started: now},
+			{Name: "https", Version: "1.0.0", Builtin: true, State: core.PluginRunning, PID: 42, Probes: []string{"https"}, Started: now, Counters: map[string]uint64{"knocks": 3}},
 		},
 		status: []core.ReporterStatus{{Name: "snapshot", Plugin: "report", Kind: "snapshot", Backlog: 1, Delivered: 5, LastSuccess: now}},
 		health: Health{Checks: []Check{{Name: "database"}, {Name: "scheduler"}, {Name: "plugins"}}},

@@ -116,6 +116,10 @@ func (s *Server) exposePlugins(e *exposition) {
 		e.counter("nodeprobe_plugin_restarts_total", "How often a plugin was started again.", uint64(max(0, p.Restarts)), "plugin", p.Name)
 		e.gauge("nodeprobe_plugin_jobs", "Jobs that a plugin has, and that wait for it.", float64(p.InFlight), "plugin", p.Name, "state", "in_flight")
 		e.gauge("nodeprobe_plugin_jobs", "", float64(p.Queued), "plugin", p.Name, "state", "queued")
+		for _, name := range slices.Sorted(maps.Keys(p.Counters)) {
+			e.counter("nodeprobe_plugin_counted_total", "What a plugin has counted that is of no run, since its process began.", p.Counters[name],
+				"plugin", p.Name, "counter", name)
+		}
 	}
 }
 

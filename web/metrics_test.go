@@ -80,6 +80,7 @@ func TestMetrics(t *testing.T) {
 		{"nodeprobe_runs_total", []string{"probe", "https", "outcome", "failure"}, 4},
 		{"nodeprobe_runs_skipped_total", nil, 3},
 		{"nodeprobe_plugin_restarts_total", []string{"plugin", f.plugins[0].Name}, float64(f.plugins[0].Restarts)},
+		{"nodeprobe_plugin_counted_total", []string{"plugin", f.plugins[0].Name, "counter", "knocks"}, 3},
 		{"nodeprobe_reporter_backlog", []string{"reporter", f.status[0].Name}, float64(f.status[0].Backlog)},
 		{"nodeprobe_result_success", []string{"node", id, "probe", "my-probe"}, 1},
 		{"nodeprobe_result_success", []string{"node", second.String()}, math.NaN()},

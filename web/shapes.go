@@ -152,6 +152,7 @@ type pluginJSON struct {
 	Jobs       map[string]uint64 `json:"jobs"`
 	InFlight   int               `json:"in_flight"`
 	Queued     int               `json:"queued"`
+	Counters   map[string]uint64 `json:"counters,omitempty"`
 	LogDropped uint64            `json:"log_dropped_bytes"`
 }
 
@@ -167,7 +168,7 @@ func newPluginJSON(p core.PluginStatus) pluginJSON {
 	return pluginJSON{
 		Name: p.Name, Version: p.Version, Builtin: p.Builtin, State: p.State, PID: p.PID, Problem: p.Problem,
 		Probes: some(p.Probes), Reporters: some(p.Reporters), Started: stamp(p.Started), Restarts: p.Restarts,
-		Jobs: p.Jobs, InFlight: p.InFlight, Queued: p.Queued, LogDropped: p.DroppedLogBytes,
+		Jobs: p.Jobs, InFlight: p.InFlight, Queued: p.Queued, Counters: p.Counters, LogDropped: p.DroppedLogBytes,
 	}
 }
 

@@ -23,7 +23,7 @@ func Plugin() sdk.Plugin { return sdk.NewPlugin("path", version, Parts()...) }
 func Parts() []sdk.Part {
 	shared := new(reflectors)
 	return []sdk.Part{
-		pmtuPart(shared, sdk.Needs(sdk.CapabilityServices), sdk.Serves(serviceReflector),
+		pmtuPart(shared, sdk.Needs(sdk.CapabilityServices), sdk.Serves(serviceReflector), sdk.Counts(shared.counts.byName),
 			sdk.On(sdk.OccasionServices, sdk.OccasionRecovery, sdk.OccasionHint)),
 		stampPart(sdk.Needs(sdk.CapabilityServices), sdk.On(sdk.OccasionServices)),
 		tracePart(sdk.Needs(sdk.CapabilityServices), sdk.On(sdk.OccasionServices, sdk.OccasionFailure, sdk.OccasionRecovery, sdk.OccasionHint)),

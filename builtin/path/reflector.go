@@ -30,11 +30,11 @@ type reflector struct {
 	callers *callers
 	mtus    *interfaces
 	sockets []*socket
-	counts  reflectorCounts
+	counts  *reflectorCounts
 	running sync.WaitGroup
 }
 
-// reflectorCounts is what a reflector did. Nobody who sends to it is told.
+// reflectorCounts is what reflectors did. Nobody who sends to them is told.
 type reflectorCounts struct {
 	answered  atomic.Uint64
 	malformed atomic.Uint64 // not of this protocol, or of another length than it says
@@ -44,10 +44,22 @@ type reflectorCounts struct {
 	lies      atomic.Uint64 // ICMP errors about packets that were never sent
 }
 
+// byName are the counters as operators see them.
+func (c *reflectorCounts) byName() map[string]uint64 {
+	return map[string]uint64{
+		"reflector_answered_packets":  c.answered.Load(),
+		"reflector_malformed_packets": c.malformed.Load(),
+		"reflector_wrong_key_packets": c.wrongKey.Load(),
+		"reflector_replayed_packets":  c.replayed.Load(),
+		"reflector_limited_packets":   c.limited.Load(),
+		"reflector_icmp_lies":         c.lies.Load(),
+	}
+}
+
 // startReflector listens on port of every address, or any free port when it is 0.
 // It lives until close. An error is that the port is taken, or the system lacks what is needed.
-func startReflector(port uint16, secret []byte, log hclog.Logger) (*reflector, error) {
-	r := &reflector{log: log, secret: secret, callers: newCallers(), mtus: new(interfaces)}
+func startReflector(port uint16, secret []byte, counts *reflectorCounts, log hclog.Logger) (*reflector, error) {
+	r := &reflector{log: log, secret: secret, counts: counts, callers: newCallers(), mtus: new(interfaces)}
 	var missing error
 	for _, all := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 		s, err := listen(netip.AddrPortFrom(all, port), roleReflector)

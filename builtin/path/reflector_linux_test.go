@@ -2,6 +2,7 @@ package path
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"sync"
@@ -15,7 +16,7 @@ import (
 
 func startTestReflector(t testing.TB) *reflector {
 	t.Helper()
-	r, err := startReflector(0, testSecret, hclog.NewNullLogger())
+	r, err := startReflector(0, testSecret, new(reflectorCounts), hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,10 +120,12 @@ func TestReflectorIsSilent(t *testing.T) {
 	good.seq = 2 // behind the repeats
 	a.send(good.appendTo(nil, testKey))
 	a.reply()
-	c := &r.counts
-	if c.answered.Load() != 2 || c.malformed.Load() != 8 || c.wrongKey.Load() != 2 || c.replayed.Load() != 2 {
-		t.Errorf("got %d answered, %d malformed, %d with a wrong key, %d replayed, want 2 8 2 2",
-			c.answered.Load(), c.malformed.Load(), c.wrongKey.Load(), c.replayed.Load())
+	want := map[string]uint64{
+		"reflector_answered_packets": 2, "reflector_malformed_packets": 8, "reflector_wrong_key_packets": 2, "reflector_replayed_packets": 2,
+		"reflector_limited_packets": 0, "reflector_icmp_lies": 0,
+	}
+	if got := r.counts.byName(); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

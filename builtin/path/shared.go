@@ -11,6 +11,8 @@ import (
 // an instance is replaced: the new one is made before the old one is closed, and the
 // port must not be given up meanwhile.
 type reflectors struct {
+	counts reflectorCounts // of all there ever were
+
 	mu     sync.Mutex // guards below
 	byPort map[uint16]*sharedReflector
 }
@@ -28,7 +30,7 @@ func (r *reflectors) take(port uint16, secret []byte, log hclog.Logger) (release
 	s := r.byPort[port]
 	switch {
 	case s == nil:
-		one, err := startReflector(port, secret, log)
+		one, err := startReflector(port, secret, &r.counts, log)
 		if err != nil {
 			return nil, err
 		}

@@ -15,7 +15,7 @@ func TestReflectorsShareAPort(t *testing.T) {
 	if _, err := r.take(probe.port(), testSecret, log); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v for a port that is taken", err)
 	}
-	free, err := startReflector(0, testSecret, log)
+	free, err := startReflector(0, testSecret, new(reflectorCounts), log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +68,34 @@ func TestPathProbesInAMesh(t *testing.T) {
 	last.expect(0, "65535", "matrix", "--probe", "pmtu", "--metric", "pmtu_forward_bytes")
 	last.expect(1, "metric", "matrix", "--metric", "A B")
 	last.tellsPaths(mesh[0])
+	last.countsStrangers()
+}
+
+// countsStrangers: what a reflector ignores is counted for operators to see.
+func (n *proc) countsStrangers() {
+	n.t.Helper()
+	c, err := net.Dial("udp", n.addr())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer c.Close()
+	n.eventually("a packet of a stranger is counted", func() error {
+		if _, err := c.Write(make([]byte, 100)); err != nil {
+			return err
+		}
+		var a struct {
+			Plugins []struct{ Counters map[string]int }
+		}
+		if err := n.get("/api/v1/plugins", &a); err != nil {
+			return err
+		}
+		for _, p := range a.Plugins {
+			if p.Counters["reflector_malformed_packets"] > 0 && p.Counters["reflector_answered_packets"] > 0 {
+				return nil
+			}
+		}
+		return fmt.Errorf("got %+v", a)
+	})
 }
 
 // tellsPaths: of one peer there are the facts beside the figures, and the hops.

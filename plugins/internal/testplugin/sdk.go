@@ -18,7 +18,8 @@ type echo struct {
 // serveSDK is a plugin as a third party would make it.
 func serveSDK() {
 	sdk.Serve(sdk.NewPlugin("test", "1.2.3",
-		sdk.NewProbe("echo", "1.0.0", newEcho, sdk.Summary("answers"), sdk.Interval(7*time.Second), sdk.Timeout(3*time.Second)),
+		sdk.NewProbe("echo", "1.0.0", newEcho, sdk.Summary("answers"), sdk.Interval(7*time.Second), sdk.Timeout(3*time.Second),
+			sdk.Counts(func() map[string]uint64 { return map[string]uint64{"knocks": 3, "not a name": 1} })),
 		sdk.NewProbe("peer", "1.0.0", newPeer, sdk.Summary("talks to its like"), sdk.Serves("echo"), sdk.Needs(sdk.CapabilityServices),
 			sdk.On(sdk.Occasions()...)),
 		sdk.NewReporter("sink", "1.0.0", newSink, sdk.Wants("snapshot"))))

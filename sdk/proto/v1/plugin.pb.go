@@ -791,7 +791,10 @@ func (*HealthRequest) Descriptor() ([]byte, []int) {
 type HealthResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty when all is well, else one sentence.
-	Problem       string `protobuf:"bytes,1,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,1,opt,name=problem,proto3" json:"problem,omitempty"`
+	// What the process has counted since it began and is of no run, by name:
+	// letters, digits and underscores, at most 63 of them; at most 32 counters.
+	Counters      map[string]uint64 `protobuf:"bytes,2,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -831,6 +834,13 @@ func (x *HealthResponse) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *HealthResponse) GetCounters() map[string]uint64 {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
 }
 
 // JobBatch is one message from host to plugin.
@@ -2240,9 +2250,13 @@ const file_plugin_proto_rawDesc = "" +
 	"\vConfigError\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"\x0f\n" +
-	"\rHealthRequest\"*\n" +
+	"\rHealthRequest\"\xb6\x01\n" +
 	"\x0eHealthResponse\x12\x18\n" +
-	"\aproblem\x18\x01 \x01(\tR\aproblem\"n\n" +
+	"\aproblem\x18\x01 \x01(\tR\aproblem\x12M\n" +
+	"\bcounters\x18\x02 \x03(\v21.nodeprobe.plugin.v1.HealthResponse.CountersEntryR\bcounters\x1a;\n" +
+	"\rCountersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"n\n" +
 	"\bJobBatch\x12,\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x18.nodeprobe.plugin.v1.JobR\x04jobs\x12\x16\n" +
 	"\x06cancel\x18\x02 \x03(\x04R\x06cancel\x12\x1c\n" +
@@ -2376,7 +2390,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_plugin_proto_goTypes = []any{
 	(Outcome)(0),                  // 0: nodeprobe.plugin.v1.Outcome
 	(*DescribeRequest)(nil),       // 1: nodeprobe.plugin.v1.DescribeRequest
@@ -2409,64 +2423,66 @@ var file_plugin_proto_goTypes = []any{
 	(*Record)(nil),                // 28: nodeprobe.plugin.v1.Record
 	(*Receipt)(nil),               // 29: nodeprobe.plugin.v1.Receipt
 	nil,                           // 30: nodeprobe.plugin.v1.ConfigureRequest.GrantsEntry
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	nil,                           // 31: nodeprobe.plugin.v1.HealthResponse.CountersEntry
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
 }
 var file_plugin_proto_depIdxs = []int32{
 	3,  // 0: nodeprobe.plugin.v1.DescribeResponse.probes:type_name -> nodeprobe.plugin.v1.ProbeInfo
 	4,  // 1: nodeprobe.plugin.v1.DescribeResponse.reporters:type_name -> nodeprobe.plugin.v1.ReporterInfo
-	31, // 2: nodeprobe.plugin.v1.ProbeInfo.default_interval:type_name -> google.protobuf.Duration
-	31, // 3: nodeprobe.plugin.v1.ProbeInfo.default_timeout:type_name -> google.protobuf.Duration
+	32, // 2: nodeprobe.plugin.v1.ProbeInfo.default_interval:type_name -> google.protobuf.Duration
+	32, // 3: nodeprobe.plugin.v1.ProbeInfo.default_timeout:type_name -> google.protobuf.Duration
 	30, // 4: nodeprobe.plugin.v1.ConfigureRequest.grants:type_name -> nodeprobe.plugin.v1.ConfigureRequest.GrantsEntry
 	6,  // 5: nodeprobe.plugin.v1.ConfigureRequest.node:type_name -> nodeprobe.plugin.v1.NodeInfo
 	9,  // 6: nodeprobe.plugin.v1.ConfigureResponse.errors:type_name -> nodeprobe.plugin.v1.ConfigError
 	8,  // 7: nodeprobe.plugin.v1.ConfigureResponse.services:type_name -> nodeprobe.plugin.v1.Service
-	13, // 8: nodeprobe.plugin.v1.JobBatch.jobs:type_name -> nodeprobe.plugin.v1.Job
-	14, // 9: nodeprobe.plugin.v1.Job.target:type_name -> nodeprobe.plugin.v1.Target
-	31, // 10: nodeprobe.plugin.v1.Job.timeout:type_name -> google.protobuf.Duration
-	8,  // 11: nodeprobe.plugin.v1.Target.services:type_name -> nodeprobe.plugin.v1.Service
-	17, // 12: nodeprobe.plugin.v1.ResultBatch.results:type_name -> nodeprobe.plugin.v1.Result
-	16, // 13: nodeprobe.plugin.v1.ResultBatch.services:type_name -> nodeprobe.plugin.v1.InstanceServices
-	8,  // 14: nodeprobe.plugin.v1.InstanceServices.services:type_name -> nodeprobe.plugin.v1.Service
-	0,  // 15: nodeprobe.plugin.v1.Result.outcome:type_name -> nodeprobe.plugin.v1.Outcome
-	32, // 16: nodeprobe.plugin.v1.Result.started:type_name -> google.protobuf.Timestamp
-	31, // 17: nodeprobe.plugin.v1.Result.took:type_name -> google.protobuf.Duration
-	31, // 18: nodeprobe.plugin.v1.Result.rtt:type_name -> google.protobuf.Duration
-	20, // 19: nodeprobe.plugin.v1.Result.stages:type_name -> nodeprobe.plugin.v1.Stage
-	21, // 20: nodeprobe.plugin.v1.Result.metrics:type_name -> nodeprobe.plugin.v1.Metric
-	22, // 21: nodeprobe.plugin.v1.Result.attributes:type_name -> nodeprobe.plugin.v1.Attribute
-	23, // 22: nodeprobe.plugin.v1.Result.learned:type_name -> nodeprobe.plugin.v1.Learned
-	18, // 23: nodeprobe.plugin.v1.Result.findings:type_name -> nodeprobe.plugin.v1.Finding
-	19, // 24: nodeprobe.plugin.v1.Result.documents:type_name -> nodeprobe.plugin.v1.Document
-	31, // 25: nodeprobe.plugin.v1.Stage.took:type_name -> google.protobuf.Duration
-	24, // 26: nodeprobe.plugin.v1.Learned.identity:type_name -> nodeprobe.plugin.v1.Identity
-	25, // 27: nodeprobe.plugin.v1.Learned.peers:type_name -> nodeprobe.plugin.v1.Peer
-	26, // 28: nodeprobe.plugin.v1.Learned.view:type_name -> nodeprobe.plugin.v1.View
-	32, // 29: nodeprobe.plugin.v1.Identity.not_before:type_name -> google.protobuf.Timestamp
-	32, // 30: nodeprobe.plugin.v1.Identity.not_after:type_name -> google.protobuf.Timestamp
-	8,  // 31: nodeprobe.plugin.v1.Identity.services:type_name -> nodeprobe.plugin.v1.Service
-	0,  // 32: nodeprobe.plugin.v1.View.outcome:type_name -> nodeprobe.plugin.v1.Outcome
-	31, // 33: nodeprobe.plugin.v1.View.rtt:type_name -> google.protobuf.Duration
-	32, // 34: nodeprobe.plugin.v1.View.at:type_name -> google.protobuf.Timestamp
-	21, // 35: nodeprobe.plugin.v1.View.metrics:type_name -> nodeprobe.plugin.v1.Metric
-	28, // 36: nodeprobe.plugin.v1.Batch.records:type_name -> nodeprobe.plugin.v1.Record
-	32, // 37: nodeprobe.plugin.v1.Record.at:type_name -> google.protobuf.Timestamp
-	31, // 38: nodeprobe.plugin.v1.Receipt.retry_after:type_name -> google.protobuf.Duration
-	1,  // 39: nodeprobe.plugin.v1.Plugin.Describe:input_type -> nodeprobe.plugin.v1.DescribeRequest
-	5,  // 40: nodeprobe.plugin.v1.Plugin.Configure:input_type -> nodeprobe.plugin.v1.ConfigureRequest
-	10, // 41: nodeprobe.plugin.v1.Plugin.Health:input_type -> nodeprobe.plugin.v1.HealthRequest
-	12, // 42: nodeprobe.plugin.v1.Prober.Run:input_type -> nodeprobe.plugin.v1.JobBatch
-	27, // 43: nodeprobe.plugin.v1.Reporter.Deliver:input_type -> nodeprobe.plugin.v1.Batch
-	2,  // 44: nodeprobe.plugin.v1.Plugin.Describe:output_type -> nodeprobe.plugin.v1.DescribeResponse
-	7,  // 45: nodeprobe.plugin.v1.Plugin.Configure:output_type -> nodeprobe.plugin.v1.ConfigureResponse
-	11, // 46: nodeprobe.plugin.v1.Plugin.Health:output_type -> nodeprobe.plugin.v1.HealthResponse
-	15, // 47: nodeprobe.plugin.v1.Prober.Run:output_type -> nodeprobe.plugin.v1.ResultBatch
-	29, // 48: nodeprobe.plugin.v1.Reporter.Deliver:output_type -> nodeprobe.plugin.v1.Receipt
-	44, // [44:49] is the sub-list for method output_type
-	39, // [39:44] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	31, // 8: nodeprobe.plugin.v1.HealthResponse.counters:type_name -> nodeprobe.plugin.v1.HealthResponse.CountersEntry
+	13, // 9: nodeprobe.plugin.v1.JobBatch.jobs:type_name -> nodeprobe.plugin.v1.Job
+	14, // 10: nodeprobe.plugin.v1.Job.target:type_name -> nodeprobe.plugin.v1.Target
+	32, // 11: nodeprobe.plugin.v1.Job.timeout:type_name -> google.protobuf.Duration
+	8,  // 12: nodeprobe.plugin.v1.Target.services:type_name -> nodeprobe.plugin.v1.Service
+	17, // 13: nodeprobe.plugin.v1.ResultBatch.results:type_name -> nodeprobe.plugin.v1.Result
+	16, // 14: nodeprobe.plugin.v1.ResultBatch.services:type_name -> nodeprobe.plugin.v1.InstanceServices
+	8,  // 15: nodeprobe.plugin.v1.InstanceServices.services:type_name -> nodeprobe.plugin.v1.Service
+	0,  // 16: nodeprobe.plugin.v1.Result.outcome:type_name -> nodeprobe.plugin.v1.Outcome
+	33, // 17: nodeprobe.plugin.v1.Result.started:type_name -> google.protobuf.Timestamp
+	32, // 18: nodeprobe.plugin.v1.Result.took:type_name -> google.protobuf.Duration
+	32, // 19: nodeprobe.plugin.v1.Result.rtt:type_name -> google.protobuf.Duration
+	20, // 20: nodeprobe.plugin.v1.Result.stages:type_name -> nodeprobe.plugin.v1.Stage
+	21, // 21: nodeprobe.plugin.v1.Result.metrics:type_name -> nodeprobe.plugin.v1.Metric
+	22, // 22: nodeprobe.plugin.v1.Result.attributes:type_name -> nodeprobe.plugin.v1.Attribute
+	23, // 23: nodeprobe.plugin.v1.Result.learned:type_name -> nodeprobe.plugin.v1.Learned
+	18, // 24: nodeprobe.plugin.v1.Result.findings:type_name -> nodeprobe.plugin.v1.Finding
+	19, // 25: nodeprobe.plugin.v1.Result.documents:type_name -> nodeprobe.plugin.v1.Document
+	32, // 26: nodeprobe.plugin.v1.Stage.took:type_name -> google.protobuf.Duration
+	24, // 27: nodeprobe.plugin.v1.Learned.identity:type_name -> nodeprobe.plugin.v1.Identity
+	25, // 28: nodeprobe.plugin.v1.Learned.peers:type_name -> nodeprobe.plugin.v1.Peer
+	26, // 29: nodeprobe.plugin.v1.Learned.view:type_name -> nodeprobe.plugin.v1.View
+	33, // 30: nodeprobe.plugin.v1.Identity.not_before:type_name -> google.protobuf.Timestamp
+	33, // 31: nodeprobe.plugin.v1.Identity.not_after:type_name -> google.protobuf.Timestamp
+	8,  // 32: nodeprobe.plugin.v1.Identity.services:type_name -> nodeprobe.plugin.v1.Service
+	0,  // 33: nodeprobe.plugin.v1.View.outcome:type_name -> nodeprobe.plugin.v1.Outcome
+	32, // 34: nodeprobe.plugin.v1.View.rtt:type_name -> google.protobuf.Duration
+	33, // 35: nodeprobe.plugin.v1.View.at:type_name -> google.protobuf.Timestamp
+	21, // 36: nodeprobe.plugin.v1.View.metrics:type_name -> nodeprobe.plugin.v1.Metric
+	28, // 37: nodeprobe.plugin.v1.Batch.records:type_name -> nodeprobe.plugin.v1.Record
+	33, // 38: nodeprobe.plugin.v1.Record.at:type_name -> google.protobuf.Timestamp
+	32, // 39: nodeprobe.plugin.v1.Receipt.retry_after:type_name -> google.protobuf.Duration
+	1,  // 40: nodeprobe.plugin.v1.Plugin.Describe:input_type -> nodeprobe.plugin.v1.DescribeRequest
+	5,  // 41: nodeprobe.plugin.v1.Plugin.Configure:input_type -> nodeprobe.plugin.v1.ConfigureRequest
+	10, // 42: nodeprobe.plugin.v1.Plugin.Health:input_type -> nodeprobe.plugin.v1.HealthRequest
+	12, // 43: nodeprobe.plugin.v1.Prober.Run:input_type -> nodeprobe.plugin.v1.JobBatch
+	27, // 44: nodeprobe.plugin.v1.Reporter.Deliver:input_type -> nodeprobe.plugin.v1.Batch
+	2,  // 45: nodeprobe.plugin.v1.Plugin.Describe:output_type -> nodeprobe.plugin.v1.DescribeResponse
+	7,  // 46: nodeprobe.plugin.v1.Plugin.Configure:output_type -> nodeprobe.plugin.v1.ConfigureResponse
+	11, // 47: nodeprobe.plugin.v1.Plugin.Health:output_type -> nodeprobe.plugin.v1.HealthResponse
+	15, // 48: nodeprobe.plugin.v1.Prober.Run:output_type -> nodeprobe.plugin.v1.ResultBatch
+	29, // 49: nodeprobe.plugin.v1.Reporter.Deliver:output_type -> nodeprobe.plugin.v1.Receipt
+	45, // [45:50] is the sub-list for method output_type
+	40, // [40:45] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -2480,7 +2496,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
