@@ -97,10 +97,14 @@ func (p *process) stop() {
 	p.end(p.tunables.StopGrace)
 }
 
+// lastMoment is how long a failed process may take to end by itself: a connection
+// is closed before the process is known to be gone, on a busy machine long before.
+const lastMoment = time.Second
+
 // bury waits a moment for the end of a failed process, forces it, and says why
 // it ended, in words that follow the plugin's name.
 func (p *process) bury() string {
-	waitFor(p.child.done, 100*time.Millisecond)
+	waitFor(p.child.done, lastMoment)
 	p.child.kill()
 	p.end(0)
 	fate, killed := p.child.fate()
