@@ -306,6 +306,7 @@ func TestSearchOfDeadPath(t *testing.T) {
 func FuzzSearch(f *testing.F) {
 	f.Add(uint64(1), uint64(2), []byte{})
 	f.Add(uint64(1), uint64(2), []byte{0, 1, 2, 3, 4, 5, 6})
+	f.Add(uint64(1), uint64(0), []byte{16}) // a lie hides a hole on a path that changes later
 	f.Fuzz(func(t *testing.T, a, b uint64, lies []byte) {
 		r := rand.New(rand.NewPCG(a, b))
 		p, small, top := randomPath(r)
@@ -314,7 +315,9 @@ func FuzzSearch(f *testing.F) {
 			s.claim(int(l)*256, int(l)*7-3, netip.Addr{}, l%2 == 0)
 		}
 		p.run(s, r)
-		if wrong := before.judge(s.result, top); wrong == "wrong exact" || s.sent > searchBudget {
+		found := s.result
+		found.blackHole = holesUnknown // lies of this kind may hide a hole, or make one
+		if wrong := before.judge(found, top); wrong != "" || s.sent > searchBudget {
 			t.Errorf("%s: got %+v of %+v, top %d, %d packets", wrong, s.result, before, top, s.sent)
 		}
 	})
